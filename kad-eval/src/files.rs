@@ -16,7 +16,8 @@ pub(crate) fn write(path: &Path, contents: &str) -> io::Result<()> {
 }
 
 /// Writes `path` atomically: `fill` writes a temporary file in the same folder, which is synced to
-/// the disk and then renamed. A reader sees the old file or the new one, never a part.
+/// the disk and then renamed. A reader sees the old file or the new one, never a part. A device or
+/// a pipe cannot be replaced: it is written directly.
 ///
 /// # Errors
 /// Errors of `fill`; a missing folder, a full disk. `path` is then unchanged and the temporary file
@@ -25,6 +26,12 @@ pub(crate) fn replace(
     path: &Path,
     fill: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
 ) -> io::Result<()> {
+    if path.metadata().is_ok_and(|found| !found.is_file()) {
+        let file = File::options().write(true).open(path)?;
+        let mut writer = BufWriter::new(&file);
+        fill(&mut writer)?;
+        return writer.flush();
+    }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = temporary(folder_of(path), &name)?;
     let mut writer = BufWriter::new(temporary.as_file());
@@ -72,6 +79,13 @@ mod tests {
     fn names(folder: &Path) -> Vec<String> {
         let entries = fs::read_dir(folder).unwrap();
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_device_is_written_and_stays() {
+        write(Path::new("/dev/null"), "text").unwrap();
+        assert!(!fs::metadata("/dev/null").unwrap().is_file());
     }
 
     #[test]

@@ -93,7 +93,8 @@ fn table(profile: &Profile) -> String {
     let table = number_table(UTF8_FULL_CONDENSED, &header, profile.candidates.iter().map(row));
     let ProfileSettings { prompts, tokens, rounds, .. } = &profile.settings;
     format!(
-        "{}: {} × {}, {} of passes, pass times T(width) after {}; T(1) of a lookup is the time of a draft, of a tree that of its passes\n\
+        "{}: {} × {}, {} of passes, pass times T(width) after {}; T(1) of a lookup is the time of a \
+         draft, of a tree that of its passes\n\
          {table}",
         profile.experiment,
         counted(*prompts, "prompt"),

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use kad_core::{Distribution, Predictor, TokenId};
 
-use super::item_tokens::{ItemTokens, TaskMode};
+use super::item_tokens::ItemTokens;
 use crate::interrupt;
+use crate::task::TaskMode;
 
 /// Tokens of a first, short prefill. A longer prompt is not read if these show that it takes longer
 /// than [`LONGEST_PREFILL`]; its time is then extrapolated from them.

@@ -9,13 +9,13 @@ use kad_core::TokenId;
 use serde::Serialize;
 
 use super::decode_times::DecodeTimes;
-use super::item_tokens::{ItemTokens, TaskMode, by_speaker, typical};
+use super::item_tokens::{ItemTokens, by_speaker, typical};
 use super::tally::Tally;
 use crate::config::{DecoderPlan, Execution, Experiment};
 use crate::models::{self, Models};
 use crate::numbers::counted;
 use crate::output;
-use crate::task::Task;
+use crate::task::{Task, TaskMode};
 
 /// Source of an estimated time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

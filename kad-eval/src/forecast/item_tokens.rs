@@ -7,28 +7,7 @@ use kad_core::TokenId;
 
 use crate::config::{DecoderKind, Experiment};
 use crate::models::{self, Models};
-use crate::task::{Grading, Item, Task};
-
-/// The way in which a task's items are decoded. Times of items of different modes are unrelated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum TaskMode {
-    /// Replies are generated.
-    Generate,
-    /// Options are scored behind a prompt.
-    Options,
-    /// A whole text is scored.
-    Text,
-}
-
-impl TaskMode {
-    pub(super) fn of(task: &Task) -> Self {
-        match task.grading {
-            Grading::Speed | Grading::Answer(_) => TaskMode::Generate,
-            Grading::Options | Grading::RightMass => TaskMode::Options,
-            Grading::Text => TaskMode::Text,
-        }
-    }
-}
+use crate::task::{Item, Task, TaskMode};
 
 /// The tokens of one item, as one decoder reads them.
 #[derive(Clone, Debug)]
@@ -50,7 +29,7 @@ impl ItemTokens {
         task: &Task,
         item: &Item,
     ) -> Option<Self> {
-        let (mode, speaker) = (TaskMode::of(task), models::speaker(kind, models));
+        let (mode, speaker) = (task.grading.mode(), models::speaker(kind, models));
         let (turns, mut options) = (item.turns.len().max(1), Vec::new());
         let conversation = || task.conversation(item, &vec![String::new(); turns - 1]);
         let prompt = || models::prompt(kind, models, &conversation()).ok();
@@ -103,7 +82,7 @@ pub(super) fn by_speaker<T>(
 /// Number of prompts of `task` that do not fit the context of each decoder. Conversations may become
 /// longer by their replies. Items without a prompt are left out.
 pub(crate) fn too_long(experiment: &Experiment, models: &Models, task: &Task) -> Vec<usize> {
-    let mode = TaskMode::of(task);
+    let mode = task.grading.mode();
     if mode == TaskMode::Text {
         return vec![0; experiment.decoders.len()];
     }
@@ -148,7 +127,7 @@ fn bytes(item: &Item) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task::PromptFormat;
+    use crate::task::{Grading, PromptFormat};
 
     fn task(lengths: &[usize]) -> Task {
         let item = |&len: &usize| Item { turns: vec!["x".repeat(len)], ..Item::default() };

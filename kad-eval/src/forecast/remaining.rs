@@ -3,11 +3,10 @@
 //! It is printed once every decoder has finished an item: the run's own items have the real prompts
 //! and cost nothing extra. `--dry-run` times passes beforehand instead.
 
-use super::item_tokens::TaskMode;
 use super::memory::Memory;
 use super::tally::{DecoderProgress, Tally};
 use crate::output::{duration, size};
-use crate::task::Task;
+use crate::task::{Task, TaskMode};
 
 /// Seconds; the remaining time of shorter runs is not printed.
 const LONG: f64 = 60.0;
@@ -37,7 +36,7 @@ pub(super) struct Forecast {
 impl Forecast {
     pub(super) fn new(tasks: &[Task], jobs: usize) -> Self {
         let open = vec![TaskMode::Generate, TaskMode::Options, TaskMode::Text];
-        Self { modes: tasks.iter().map(TaskMode::of).collect(), open, jobs }
+        Self { modes: tasks.iter().map(|task| task.grading.mode()).collect(), open, jobs }
     }
 
     /// Long remaining times that are known now for the first time.

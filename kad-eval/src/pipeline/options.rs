@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 /// Options of a run: folders, limits, parallel jobs.
 ///
-/// `None` of these options changes an item's text, grade or number of forward passes; `limit` changes
-/// which items there are.
+/// No option changes an item's text, grade or number of forward passes; `limit` changes the number
+/// of items.
 ///
 /// ```
 /// use kad_eval::RunOptions;

@@ -161,6 +161,8 @@ fn adapted(decoder: &str, records: &[Record]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::record::sample;
+    use crate::task::PromptFormat;
 
     #[test]
     fn adapted_items_are_counted_with_those_decoded_plainly() {
@@ -180,8 +182,6 @@ mod tests {
         assert!(said.contains("in 2 of 3 items") && said.contains("in 1:"), "{said}");
         assert_eq!(adapted("d", &records[..1]), None);
     }
-    use crate::run::record::sample;
-    use crate::task::PromptFormat;
 
     fn experiment(decoders: usize) -> Experiment {
         let decoder = |place| {

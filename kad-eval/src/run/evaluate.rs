@@ -13,17 +13,14 @@ use crate::config::{DecoderKind, DecoderPlan, Execution};
 use crate::interrupt;
 use crate::models::{self, Model, Models};
 use crate::run::record::{Acceptance, LevelRecord, OriginCount, Passes, Record, Span, origin_name};
-use crate::task::{Grading, Item, Task};
+use crate::task::{Item, Task, TaskMode};
 
-/// A decoder of the experiment.
-pub(super) struct DecoderRunner<'p> {
-    pub(super) plan: &'p DecoderPlan,
-}
-
-struct SeededItem<'t> {
-    task: &'t Task,
-    item: &'t Item,
-    seed: u64,
+/// One item and the decoder that is run on it.
+pub(super) struct ItemRun<'a> {
+    pub(super) plan: &'a DecoderPlan,
+    pub(super) models: &'a Models,
+    pub(super) task: &'a Task,
+    pub(super) item: &'a Item,
 }
 
 /// The result of an item, before passes and time are counted.
@@ -41,50 +38,43 @@ struct ItemResult {
     spans: Vec<Span>,
 }
 
-impl DecoderRunner<'_> {
-    /// Decodes or scores one item from new sessions: its result does not depend on earlier items.
-    /// `None` if the user interrupted.
-    pub(super) fn decode(
-        &self,
-        seed: u64,
-        models: &Models,
-        task: &Task,
-        item: &Item,
-    ) -> Result<Option<Record>> {
-        let seed = item_seed(seed, &task.name, &item.id);
-        let asked = SeededItem { task, item, seed };
-        let before = self.counts(models);
+impl ItemRun<'_> {
+    /// Decodes or scores the item from new sessions: its result does not depend on earlier items.
+    /// `seed` is the experiment's. `None` if the user interrupted.
+    pub(super) fn decode(&self, seed: u64) -> Result<Option<Record>> {
+        let seed = item_seed(seed, &self.task.name, &self.item.id);
+        let before = self.counts();
         let start = Instant::now();
-        let outcome = match task.grading {
-            Grading::Speed | Grading::Answer(_) => self.converse(models, &asked)?,
-            Grading::Options | Grading::RightMass => self.choose(models, &asked)?,
-            Grading::Text => self.read(models, item)?,
+        let result = match self.task.grading.mode() {
+            TaskMode::Generate => self.converse(seed)?,
+            TaskMode::Options => self.choose()?,
+            TaskMode::Text => self.read()?,
         };
         let seconds = start.elapsed().as_secs_f64();
         if interrupt::requested() {
             return Ok(None);
         }
         let names = self.plan.kind.models().into_iter().map(str::to_owned);
-        let passes = names.zip(self.counts(models).into_iter().zip(before));
+        let passes = names.zip(self.counts().into_iter().zip(before));
         let passes = passes.map(|(name, (after, before))| {
             let (done, time) = (after.0 - before.0, after.1.saturating_sub(before.1));
             let seconds = Some(time.as_secs_f64());
             (name, Passes { passes: done.passes, tokens: done.tokens, seconds })
         });
-        Ok(Some(Record { passes: passes.collect(), seconds, ..self.record(&asked, outcome) }))
+        Ok(Some(Record { passes: passes.collect(), seconds, ..self.record(seed, result) }))
     }
 
     /// Passes and time of each model so far.
-    fn counts(&self, models: &Models) -> Vec<(Counts, Duration)> {
-        let counted = |name: &str| &models[name].counted;
+    fn counts(&self) -> Vec<(Counts, Duration)> {
+        let counted = |name: &str| &self.models[name].counted;
         let names = self.plan.kind.models().into_iter();
         names.map(counted).map(|model| (model.counts(), model.pass_time())).collect()
     }
 
-    fn record(&self, asked: &SeededItem<'_>, outcome: ItemResult) -> Record {
-        let SeededItem { task, item, seed } = *asked;
+    fn record(&self, seed: u64, result: ItemResult) -> Record {
+        let Self { task, item, .. } = *self;
         let kind = &self.plan.kind;
-        let ItemResult { tokens: made, steps, rounds, score, answer, .. } = outcome;
+        let ItemResult { tokens: made, steps, rounds, score, answer, .. } = result;
         let decides = matches!(kind.distribution(), DecoderKind::Deferral { .. });
         let written = score.is_none();
         let mass = match &score {
@@ -105,9 +95,9 @@ impl DecoderRunner<'_> {
             points: score.as_ref().and_then(|score| score.points(task, item)),
             group: item.group.clone(),
             tokens: made.iter().map(|t| t.token).collect(),
-            spans: outcome.spans,
-            stop: outcome.stop,
-            prompt_tokens: outcome.prompt_tokens,
+            spans: result.spans,
+            stop: result.stop,
+            prompt_tokens: result.prompt_tokens,
             new_tokens: score.as_ref().map_or(made.len() as u64, |score| score.tokens),
             deferred_tokens: lazy.then(|| deferred(&made)),
             deferral_mass: mass.filter(|_| decides),
@@ -115,43 +105,44 @@ impl DecoderRunner<'_> {
             levels: LevelRecord::of(&rounds),
             origins: OriginCount::of(&made),
             scored: score.map(Score::record),
-            remarks: outcome.remarks,
+            remarks: result.remarks,
             ..Record::default()
         }
     }
 
     /// Writes a reply to each turn; the answer is extracted from the last one.
-    fn converse(&self, models: &Models, asked: &SeededItem<'_>) -> Result<ItemResult> {
-        let SeededItem { task, item, seed } = *asked;
+    fn converse(&self, seed: u64) -> Result<ItemResult> {
+        let Self { models, task, item, .. } = *self;
         let kind = &self.plan.kind;
         let speaker = models::speaker(kind, models);
-        let (mut outcome, mut replies) = (ItemResult::default(), Vec::new());
+        let (mut result, mut replies) = (ItemResult::default(), Vec::new());
         for turn in 0..item.turns.len() {
             let conversation = task.conversation(item, &replies);
             let prompt = models::prompt_tokens(kind, models, &conversation)?;
-            outcome.prompt_tokens += prompt.len() as u64;
-            let Some(made) = self.generate(models, &prompt, turn_seed(seed, turn))? else {
-                return Ok(ItemResult { stop: PROMPT_TOO_LONG.to_owned(), ..outcome });
+            result.prompt_tokens += prompt.len() as u64;
+            let Some(made) = self.generate(&prompt, turn_seed(seed, turn))? else {
+                return Ok(ItemResult { stop: PROMPT_TOO_LONG.to_owned(), ..result });
             };
-            outcome.spans.extend(spans(&made.tokens, speaker));
+            result.spans.extend(spans(&made.tokens, speaker));
             let tokens: Vec<TokenId> = made.tokens.iter().map(|t| t.token).collect();
             replies.push(speaker.tokenizer.decode(&tokens, true)?.trim().to_owned());
-            outcome.append(made);
+            result.append(made);
             if interrupt::requested() {
                 break;
             }
         }
-        outcome.answer = replies.last().and_then(|reply| task.answer(item, reply));
-        Ok(outcome)
+        result.answer = replies.last().and_then(|reply| task.answer(item, reply));
+        Ok(result)
     }
 
     /// Scores every option by the decoder's distribution.
-    fn choose(&self, models: &Models, asked: &SeededItem<'_>) -> Result<ItemResult> {
-        let (kind, item) = (&self.plan.kind, asked.item);
+    fn choose(&self) -> Result<ItemResult> {
+        let Self { models, task, item, .. } = *self;
+        let kind = &self.plan.kind;
         let speaker = models::speaker(kind, models);
-        let prompt = models::prompt(kind, models, &asked.task.conversation(item, &[]))?;
+        let prompt = models::prompt(kind, models, &task.conversation(item, &[]))?;
         let texts = models::continuations(&prompt, speaker, item)?;
-        let mut predictor = self.predictor(models)?;
+        let mut predictor = self.predictor()?;
         let prompt_tokens = texts.shared as u64;
         let Some(score) = score::options(&mut *predictor, &texts)? else {
             return Ok(ItemResult { prompt_tokens, ..ItemResult::too_long() });
@@ -161,26 +152,21 @@ impl DecoderRunner<'_> {
     }
 
     /// Scores the item's text by the decoder's distribution.
-    fn read(&self, models: &Models, item: &Item) -> Result<ItemResult> {
-        let speaker = models::speaker(&self.plan.kind, models);
-        let mut predictor = self.predictor(models)?;
-        let score = score::text(&mut *predictor, &item.prompt(), &speaker.tokenizer)?;
+    fn read(&self) -> Result<ItemResult> {
+        let speaker = models::speaker(&self.plan.kind, self.models);
+        let mut predictor = self.predictor()?;
+        let score = score::text(&mut *predictor, &self.item.prompt(), &speaker.tokenizer)?;
         Ok(ItemResult { score: Some(score), ..ItemResult::stopped(SCORED) })
     }
 
-    fn predictor<'m>(&'m self, models: &'m Models) -> Result<Box<dyn Predictor + 'm>> {
-        models::predictor(&self.plan.kind, &self.plan.sampling, models)
+    fn predictor(&self) -> Result<Box<dyn Predictor + '_>> {
+        models::predictor(&self.plan.kind, &self.plan.sampling, self.models)
     }
 
     /// The continuation of a prompt; none if the prompt is longer than the context, which is no
     /// error: the item has no answer.
-    fn generate(
-        &self,
-        models: &Models,
-        prompt: &[TokenId],
-        seed: u64,
-    ) -> Result<Option<ItemResult>> {
-        let (kind, plan) = (&self.plan.kind, &self.plan.sampling);
+    fn generate(&self, prompt: &[TokenId], seed: u64) -> Result<Option<ItemResult>> {
+        let (kind, plan, models) = (&self.plan.kind, &self.plan.sampling, self.models);
         let eos = models::eos(kind, models, plan);
         let limits = Limits { max_new_tokens: plan.max_new_tokens as usize, eos };
         let mut decoder = models::decoder(kind, plan, models)?;

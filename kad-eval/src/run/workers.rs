@@ -6,7 +6,7 @@ use std::thread;
 
 use anyhow::{Context, Result};
 
-use super::evaluate::DecoderRunner;
+use super::evaluate::ItemRun;
 use super::jobs::{Job, RunJobs};
 use crate::failure::Failure;
 use crate::models::Models;
@@ -69,12 +69,12 @@ impl Work<'_, '_> {
             let Some(job) = self.jobs.get(self.next.fetch_add(1, Ordering::Relaxed)) else {
                 return;
             };
-            let decoder = DecoderRunner { plan: &self.plan.experiment.decoders[job.decoder] };
+            let plan = &self.plan.experiment.decoders[job.decoder];
             let task = &self.plan.tasks[job.task];
             let item = &task.items[job.item];
-            let made = decoder.decode(self.plan.experiment.seed, models, task, item);
+            let made = ItemRun { plan, models, task, item }.decode(self.plan.experiment.seed);
             let made = made.with_context(|| {
-                format!("decoder `{}`, task {}, item {}", decoder.plan.name, task.name, item.id)
+                format!("decoder `{}`, task {}, item {}", plan.name, task.name, item.id)
             });
             match made.transpose() {
                 Some(made) => self.give(Some(job), made),

@@ -88,6 +88,18 @@ pub enum Grading {
     Text,
 }
 
+/// The way in which decoders handle the items of a task. Times of items of different modes are
+/// unrelated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum TaskMode {
+    /// Replies are generated.
+    Generate,
+    /// Options are scored behind a prompt.
+    Options,
+    /// A whole text is scored.
+    Text,
+}
+
 /// The grading in words.
 impl fmt::Display for Grading {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -111,7 +123,15 @@ impl Grading {
 
     /// True if probabilities are taken from the decoder's distribution and no text is generated.
     pub fn scores_distribution(&self) -> bool {
-        matches!(self, Grading::Options | Grading::RightMass | Grading::Text)
+        self.mode() != TaskMode::Generate
+    }
+
+    pub(crate) fn mode(&self) -> TaskMode {
+        match self {
+            Grading::Speed | Grading::Answer(_) => TaskMode::Generate,
+            Grading::Options | Grading::RightMass => TaskMode::Options,
+            Grading::Text => TaskMode::Text,
+        }
     }
 }
 

@@ -63,6 +63,7 @@ mod worked_examples;
 pub(crate) use data::Found;
 pub use extract::Extractor;
 pub(crate) use extract::letter;
+pub(crate) use item::TaskMode;
 pub use item::{Choice, Grading, Item, Opening, Task};
 pub use kad_backends::Message;
 pub use kind::TaskKind;

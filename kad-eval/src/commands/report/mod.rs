@@ -143,12 +143,7 @@ fn write_page(path: &Path, runs: &[StoredRun]) -> Result<()> {
         }
         runs => report::comparison(&each(runs, 2, &compared)?)?,
     };
-    // A device or a pipe cannot be replaced.
-    let written = match path.metadata() {
-        Ok(found) if !found.is_file() => std::fs::write(path, &page),
-        _ => files::write(path, &page),
-    };
-    written.with_context(|| format!("cannot write {}", path.display()))
+    files::write(path, &page).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// A message about a run without a summary; none for finished runs and other folders.
